@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The predicted time of a job in the unit that suits it: a small model takes minutes for what a large one takes hours."""
+"""The predicted time of a job in a unit that suits it: a small model takes minutes where a large one takes hours."""
 
 from __future__ import annotations
 

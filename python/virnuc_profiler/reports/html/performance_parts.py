@@ -158,7 +158,7 @@ def batches_figure(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     batches = counted(len(known), "batch", "batches")
     return Figure(
         plot,
-        caption=f"The rate of each batch, from its start to the start of the next{each}",
+        caption=f"The rate of each batch over the time from the completion of the one before to its own{each}",
         alternative=f"{batches}, from {number(min(low))} to {number(max(high))} tokens/s.",
         height=300,
         hint=WHEEL_HINT,

@@ -161,7 +161,9 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
 def _time(projection: Projection) -> Fact:
     job = f"for {projection.sequences:,} sequences"
     if projection.steady_hours is None:
-        return Fact("Predicted time", time_fact(projection.hours, None, None)[0], f"{job}, at the rate of the whole run")
+        return Fact(
+            "Predicted time", time_fact(projection.hours, None, None)[0], f"{job}, at the rate of the whole run"
+        )
     value, interval = time_fact(projection.steady_hours, projection.low_hours, projection.high_hours)
     return Fact("Predicted time", value, f"{interval} {job}" if interval else f"{job}; no interval is known")
 

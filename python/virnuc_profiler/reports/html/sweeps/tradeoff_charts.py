@@ -172,7 +172,7 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
 
 
 def _show_all(axis: Any, values: Sequence[float]) -> None:
-    """Set the ends of an axis around values. The charting library gives equal ones a span of 2, below 0 for small ones."""
+    """Set the ends of an axis around values, since an automatic one of equal small values reaches below 0."""
     low, high = min(values), max(values)
     margin = 0.08 * (high - low) or 0.1 * high
     axis.start, axis.end = max(low - margin, 0.0), high + margin or 1.0
