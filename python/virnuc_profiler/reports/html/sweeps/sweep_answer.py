@@ -133,7 +133,8 @@ def _facts(sweep: SweepFolder, choice: Choice, validation: Result | None, *, ene
             whole = f"{kwh} of the GPU for {job:,} sequences"
         yield Fact("Energy", number(validation.joules_per_sequence, 2, " J/sequence"), whole)
     found = sequences_per_sec(validation)
-    yield Fact("Rate", f"{rate(found)} seq/s", "of the validation, after warm-up")
+    when = "its start-up included" if validation.steady_sequences_per_sec is None else "after warm-up"
+    yield Fact("Rate", f"{rate(found)} seq/s", f"of the validation, {when}")
     packing = "" if validation.packing_efficiency is None else f"packing {share(validation.packing_efficiency)}"
     yield Fact("Peak memory", gigabytes(validation.peak_memory_gb), packing)
 

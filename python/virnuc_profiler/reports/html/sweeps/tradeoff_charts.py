@@ -20,6 +20,7 @@ from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _HEIGHT: Final = 330
+_WORDS: Final = {"joules_per_sequence": "energy", "peak_memory_gb": "memory"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,20 @@ class Tradeoffs:
         return pareto_set(self.all)
 
     @property
+    def unbeaten(self) -> set[Configuration]:
+        """The configurations of the Pareto set, and those that cost exactly the same."""
+        best = {self._costs(one) for one in self.pareto}
+        return {one.configuration for one in self.all if one.predicted_sec is not None and self._costs(one) in best}
+
+    def _costs(self, one: Tradeoff) -> tuple[float | None, ...]:
+        return tuple(getattr(one, name) for name in ("predicted_sec", *self._measured))
+
+    @property
+    def _measured(self) -> list[str]:
+        known = [one for one in self.all if one.predicted_sec is not None]
+        return [name for name in _WORDS if all(getattr(one, name) is not None for one in known)]
+
+    @property
     def unit(self) -> TimeUnit:
         """The unit of all predicted times, so that they can be compared."""
         return unit_of(max((one.predicted_sec or 0.0 for one in self.all), default=0.0))
@@ -51,9 +66,7 @@ class Tradeoffs:
     @property
     def compared(self) -> str:
         """What was measured for all configurations, in words, since the Pareto set leaves out what was not."""
-        known = [one for one in self.all if one.predicted_sec is not None]
-        names = (("energy", "joules_per_sequence"), ("memory", "peak_memory_gb"))
-        words = ["time", *(word for word, name in names if all(getattr(one, name) is not None for one in known))]
+        words = ["time", *(_WORDS[name] for name in self._measured)]
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
@@ -110,7 +123,7 @@ def tradeoff_table(costs: Tradeoffs) -> Markup:
     Args:
         costs: What the configurations cost.
     """
-    pareto = {one.configuration for one in costs.pareto}
+    unbeaten = costs.unbeaten
     knobs = VariedKnobs(one.configuration for one in costs.all)
     rows = [
         Row(
@@ -119,7 +132,7 @@ def tradeoff_table(costs: Tradeoffs) -> Markup:
                 Cell(_time(costs, one), one.predicted_sec),
                 Cell(gigabytes(one.peak_memory_gb), one.peak_memory_gb),
                 Cell(number(one.joules_per_sequence, 2), one.joules_per_sequence),
-                Cell("yes" if one.configuration in pareto else "", float(one.configuration in pareto)),
+                Cell("yes" if one.configuration in unbeaten else "", float(one.configuration in unbeaten)),
             ],
             "chosen" if one.configuration == costs.recommended else "",
         )
@@ -149,7 +162,7 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
         mode="after", line_dash=[4, 3], line_width=1.5,
     )  # fmt: skip
     themed(line.glyph, line_color="series-1")
-    unbeaten = {one.configuration for one in costs.pareto}
+    unbeaten = costs.unbeaten
     marks = []
     for look in _LOOKS:
         group = [one for one in known if getattr(one, name) is not None and look.kind in _kinds(costs, one, unbeaten)]
@@ -192,8 +205,9 @@ def _kinds(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> set
 
 
 def _legend(costs: Tradeoffs) -> list[tuple[str, str, str]]:
-    missing = {"baseline"} if costs.baseline is None else set()
-    missing |= {_RECOMMENDED} if costs.recommended is None else set()
+    shown = {one.configuration for one in costs.all if one.predicted_sec is not None}
+    missing = set() if costs.baseline in shown else {"baseline"}
+    missing |= set() if costs.recommended in shown else {_RECOMMENDED}
     return [(look.sign, look.color, look.meaning.format(costs.compared)) for look in _LOOKS if look.kind not in missing]
 
 

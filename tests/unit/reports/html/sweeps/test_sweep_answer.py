@@ -13,6 +13,7 @@ from virnuc_profiler.reports.html.sweeps.step_table import step_table
 from virnuc_profiler.reports.html.sweeps.sweep_answer import sweep_answer
 from virnuc_profiler.reports.html.sweeps.trial_charts import discarded_counts, discarded_trials, trials_table
 from virnuc_profiler.reports.sweeps.sweep_folder import SweepFolder, read_sweep_folder
+from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import ALL_STEPS
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
@@ -46,6 +47,18 @@ def test_the_fastest_other_is_that_of_the_highest_ratio(sweep):
     changed_one = replace(document, confirmation=replace(document.confirmation, comparisons=comparisons))
     answer = sweep_answer(replace(sweep, documents={**sweep.documents, "confirmation": changed_one}))
     assert "the fastest other: 1.50x" in next(fact.note for fact in answer.facts if fact.label == "Gain")
+
+
+def test_a_validation_that_was_too_short_has_no_rate_after_warm_up(sweep):
+    short = replace(sweep.best.validation, steady_sequences_per_sec=None)
+    answer = sweep_answer(replace(sweep, best=replace(sweep.best, validation=short)))
+    assert "of the validation, its start-up included" in [fact.note for fact in answer.facts]
+    assert "of the validation, after warm-up" in [fact.note for fact in sweep_answer(sweep).facts]
+
+
+def test_the_steps_of_one_configuration_have_their_energy_too(sweep):
+    document = replace(sweep.documents["validation"], objective=Objective("energy"))
+    assert "J/seq" in step_table(document, {}, "Validation")
 
 
 def test_a_gain_has_its_interval():

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Trade-offs: units that suit the model, axes without impossible values, and words only for what was measured."""
 
+from dataclasses import replace
+
 import pytest
 
 from virnuc_profiler.reports.html.figures_html import Figure
@@ -52,3 +54,15 @@ def test_an_axis_of_equal_values_shows_no_negative_ones():
 )
 def test_unbeaten_are_those_in_what_was_measured(changes, words):
     assert f"none is as good in {words}, and better in one" in tradeoff_table(costs((150, 170), **changes))
+
+
+def test_configurations_that_cost_the_same_are_both_unbeaten():
+    assert tradeoff_table(costs((150, 150), joules=(1.0, 1.0))).count("yes") == 2
+    assert tradeoff_table(costs((150, 160))).count("yes") == 1
+
+
+def test_a_baseline_that_failed_is_not_in_the_legend():
+    found = costs((150, 170))
+    (legend, *_) = tradeoff_figures(replace(found, baseline=Configuration(8), recommended=Configuration(2)))
+    assert "recommended" in legend
+    assert "baseline" not in legend
