@@ -4,7 +4,7 @@
 The run has overlapping batches, stages on host and device, and readings every 100 ms; its times follow a seeded
 generator. Each step is measured in the same process, as ``virnuc-profiler`` runs it.
 
-Run: ``python benchmarks/export_scale.py --batches 1000000``
+Run: ``python -m benchmarks.export_scale --batches 1000000``
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Picture:
 
 
 PICTURES = (
-    Picture("report-sweep", "sweep", "", 850),
+    Picture("report-sweep", "sweep", "", 875),
     Picture("report-run", "run", "timeline", 900),
 )
 

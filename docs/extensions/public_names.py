@@ -16,6 +16,7 @@ from sphinx.environment import BuildEnvironment
 import virnuc_profiler
 
 _CORE = "virnuc_profiler._core"
+_HIDDEN = "\ue000"
 _HOMES = ("virnuc_profiler", "virnuc_profiler.errors", "virnuc_profiler.telemetry.records")
 """Modules whose names stand for those of the modules in which they are defined."""
 
@@ -24,7 +25,19 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Replace the core, and look for types that no page describes under the name of their module."""
     sys.modules[_CORE] = _stub(Path(virnuc_profiler.__file__).with_name("_core.pyi"))
     app.connect("missing-reference", _public_reference)
+    app.connect("autodoc-process-docstring", _hide_colons, priority=100)
+    app.connect("autodoc-process-docstring", _show_colons, priority=900)
     return {"parallel_read_safe": True, "version": "1"}
+
+
+def _hide_colons(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Hide the colons in the first line of a property from Napoleon, which takes what is before one for a type."""
+    if what == "property":
+        lines[0] = lines[0].replace(": ", _HIDDEN)
+
+
+def _show_colons(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    lines[:] = [line.replace(_HIDDEN, ": ") for line in lines]
 
 
 def _stub(path: Path) -> ModuleType:

@@ -132,10 +132,14 @@ def _renderer(format_name: str) -> Renderer:
 
 def _render_folder(folder: Path, renderer: Renderer) -> str:
     from virnuc_profiler.reports.sweeps.sweep_folder import guarded, read_sweep_folder
+    from virnuc_profiler.sweep.trial.run_files import run_path
 
     found = read_sweep_folder(folder, whole=False)
     steps = [guarded(renderer.step, found.documents[name], path) for name, path in found.sources.items()]
-    parts = steps or [_render_file(path, renderer) for path in sorted(folder.rglob("telemetry_*.json"))]
+    parts = steps or [
+        _render_file(run if (run := run_path(path)).is_file() else path, renderer)  # the run has the stages too
+        for path in sorted(folder.rglob("telemetry_*.json"))
+    ]
     if not parts:
         raise UsageError(f"{folder} holds no results; they are named {', '.join(step.file_name for step in STEPS)}")
     return renderer.join(parts)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virnuc_profiler.analysis.timing.interval_columns import clip
 from virnuc_profiler.analysis.timing.intervals import Interval
@@ -67,7 +68,7 @@ class HostTimeline:
         activities: Column of shape (segments,) of positions in ``ACTIVITIES``.
     """
 
-    def __init__(self, bounds: Column, activities: Column) -> None:
+    def __init__(self, bounds: Column, activities: NDArray[np.int8]) -> None:
         self.bounds = bounds
         self.activities = activities
 
@@ -124,11 +125,11 @@ def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
     stages = batches.stages
     launching = device_stage_names(stages)
     activity_of = {**_ACTIVITY_OF, **dict.fromkeys(launching, LAUNCHING)}
-    number_of = np.array([ACTIVITIES.index(activity_of.get(name, OWN_STAGE)) for name in stages.names], np.int64)
+    number_of = np.array([ACTIVITIES.index(activity_of.get(name, OWN_STAGE)) for name in stages.names], np.int8)
     lost_starts, lost_ends = lost_times(batches)
     host_starts = _with_preparation(stages, launching)
     starts, ends = clip(np.append(host_starts, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
-    activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN)))
+    activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN), np.int8))
     whole = starts < ends
     return _tiled(starts[whole], ends[whole], activities[whole], window)
 
@@ -142,14 +143,14 @@ def _with_preparation(stages: StageColumns, launching: frozenset[str]) -> Column
     return starts
 
 
-def _tiled(starts: Column, ends: Column, activities: Column, window: Interval) -> HostTimeline:
+def _tiled(starts: Column, ends: Column, activities: NDArray[np.int8], window: Interval) -> HostTimeline:
     """Return the timeline of stages inside a window, each with its activity, resolving overlaps by priority."""
     low, high = window
     if low >= high:
-        return HostTimeline(np.array([low], np.int64), np.array([], np.int64))
+        return HostTimeline(np.array([low], np.int64), np.array([], np.int8))
     bounds, places = np.unique(np.concatenate((starts, ends, [low, high])), return_inverse=True)
     places = places.reshape(-1)
-    counts = np.full(len(bounds) - 1, ACTIVITIES.index(UNSTAGED))
+    counts = np.full(len(bounds) - 1, ACTIVITIES.index(UNSTAGED), np.int8)
     for number in reversed(range(len(ACTIVITIES) - 1)):
         mine = activities == number
         begun = np.bincount(places[: len(starts)][mine], minlength=len(bounds))

@@ -190,7 +190,7 @@ def _stage_time(observation: Observation, indices: Column) -> int:
 
     Gaps between stages count elsewhere, and stages that the device timed itself include no such waits.
     """
-    table = observation.batches
+    table = observation.batches[:]  # a view, so that the columns made for it are not kept
     chosen = np.isin(table.columns["index"], indices)
     stages = table.device_stages
     stages = stages[chosen[stages.batch]]

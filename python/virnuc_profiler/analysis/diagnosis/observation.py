@@ -145,7 +145,7 @@ def observe(run: RunResult, shape: ModelShape | None = None, *, device_later_ns:
     flops = None if shape is None else flops_by_batch(batches, shape)
     steady = steady_state(batches, flops, sequences_per_pass(run.metadata))
     chosen = batches if steady.window is None else steady.batches
-    launches = launches_of(chosen, slack_ns)
+    launches = launches_of(chosen[:], slack_ns)  # a view, so that the columns made for it are not kept
     window = steady.window or span
     return Observation(
         window=window,
