@@ -17,8 +17,8 @@ from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.fine_print import condition_sections
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
-from virnuc_profiler.reports.html.job_time import time_fact
 from virnuc_profiler.reports.html.page import Answer, Fact, Section, Tone
+from virnuc_profiler.reports.html.predicted_time import time_fact
 from virnuc_profiler.reports.performance.performance_rows import Remark, performance_sections
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, ratio

@@ -10,8 +10,8 @@ from typing import Final
 from markupsafe import Markup
 
 from virnuc_profiler.reports.figures import counted, limit, number, rate, share, times, with_interval
-from virnuc_profiler.reports.html.job_time import time_fact
 from virnuc_profiler.reports.html.page import Answer, Fact, Tone
+from virnuc_profiler.reports.html.predicted_time import time_fact
 from virnuc_profiler.reports.html.safe_text import markup
 from virnuc_profiler.reports.html.sweeps.result_facts import STEP_TITLES
 from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes, sequences_per_sec
@@ -133,10 +133,16 @@ def _facts(sweep: SweepFolder, choice: Choice, validation: Result | None, *, ene
             whole = f"{kwh} of the GPU for {job:,} sequences"
         yield Fact("Energy", number(validation.joules_per_sequence, 2, " J/sequence"), whole)
     found = sequences_per_sec(validation)
-    when = "its start-up included" if validation.steady_sequences_per_sec is None else "after warm-up"
-    yield Fact("Rate", f"{rate(found)} seq/s", f"of the validation, {when}")
+    yield Fact("Rate", f"{rate(found)} seq/s", f"of the validation, {_part(validation)}")
     packing = "" if validation.packing_efficiency is None else f"packing {share(validation.packing_efficiency)}"
     yield Fact("Peak memory", gigabytes(validation.peak_memory_gb), packing)
+
+
+def _part(result: Result) -> str:
+    """Return which part of a run the rate that is shown is of."""
+    if result.standing is None or result.standing.rate == result.sequences_per_sec:
+        return "its start-up included"
+    return "after its first batch" if result.steady_sequences_per_sec is None else "after warm-up"
 
 
 def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:

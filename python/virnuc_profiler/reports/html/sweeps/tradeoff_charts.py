@@ -13,7 +13,7 @@ from virnuc_profiler.reports.figures import NOT_MEASURED, number
 from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, add_hover, add_points, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, legend_list, themed
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_table
-from virnuc_profiler.reports.html.job_time import TimeUnit, unit_of
+from virnuc_profiler.reports.html.predicted_time import TimeUnit, unit_of
 from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs
 from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set

@@ -50,10 +50,13 @@ def test_the_fastest_other_is_that_of_the_highest_ratio(sweep):
 
 
 def test_a_validation_that_was_too_short_has_no_rate_after_warm_up(sweep):
-    short = replace(sweep.best.validation, steady_sequences_per_sec=None)
-    answer = sweep_answer(replace(sweep, best=replace(sweep.best, validation=short)))
-    assert "of the validation, its start-up included" in [fact.note for fact in answer.facts]
-    assert "of the validation, after warm-up" in [fact.note for fact in sweep_answer(sweep).facts]
+    def notes(**changes):
+        found = replace(sweep.best, validation=replace(sweep.best.validation, **changes))
+        return [fact.note for fact in sweep_answer(replace(sweep, best=found)).facts]
+
+    assert "of the validation, after warm-up" in notes()
+    assert "of the validation, after its first batch" in notes(steady_sequences_per_sec=None)
+    assert "of the validation, its start-up included" in notes(steady_sequences_per_sec=None, standing=None)
 
 
 def test_the_steps_of_one_configuration_have_their_energy_too(sweep):

@@ -3,7 +3,7 @@
 
 import pytest
 
-from virnuc_profiler.reports.html.job_time import time_fact, unit_of
+from virnuc_profiler.reports.html.predicted_time import time_fact, unit_of
 
 
 @pytest.mark.parametrize(
