@@ -126,7 +126,7 @@ def host_timeline(batches: BatchTable, window: Interval) -> HostTimeline:
     launching = device_stage_names(stages)
     activity_of = {**_ACTIVITY_OF, **dict.fromkeys(launching, LAUNCHING)}
     number_of = np.array([ACTIVITIES.index(activity_of.get(name, OWN_STAGE)) for name in stages.names], np.int8)
-    lost_starts, lost_ends = _lost(batches, stages[stages.named(launching)])
+    lost_starts, lost_ends = lost_times(batches)
     host_starts = _with_preparation(stages, launching)
     starts, ends = clip(np.append(host_starts, lost_starts), np.append(stages.host_end_ns, lost_ends), window)
     activities = np.append(number_of[stages.name], np.full(len(lost_starts), ACTIVITIES.index(UNKNOWN), np.int8))
@@ -160,8 +160,13 @@ def _tiled(starts: Column, ends: Column, activities: NDArray[np.int8], window: I
     return HostTimeline(bounds[np.concatenate(([0], changes, [len(bounds) - 1]))], counts[np.append(0, changes)])
 
 
-def _lost(batches: BatchTable, launching: StageColumns) -> tuple[Column, Column]:
-    """Return the intervals from the first launch to the end of each batch without its device times."""
+def lost_times(batches: BatchTable) -> tuple[Column, Column]:
+    """Return starts and ends of the times from the first launch to the end of each batch without its device times.
+
+    Args:
+        batches: Batches of the run.
+    """
+    launching = batches.stages[batches.stages.named(device_stage_names(batches.stages))]
     lost = batches.flagged(DEVICE_TIMES_DROPPED)
     first = np.full(len(lost), np.iinfo(np.int64).max)
     np.minimum.at(first, launching.batch, launching.host_start_ns)

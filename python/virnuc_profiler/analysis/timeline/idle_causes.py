@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, TAIL
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LEAD_IN, NOT_MEASURED, TAIL
 from virnuc_profiler.analysis.diagnosis.gaps import GAP_CAUSES, GapColumns, gap_columns
-from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline
+from virnuc_profiler.analysis.diagnosis.host_activity import host_timeline, lost_times
 from virnuc_profiler.analysis.diagnosis.observation import MAX_CLOCK_SLACK_NS, stated_clock_error_ns
 from virnuc_profiler.analysis.timing.completion import completions_of
 from virnuc_profiler.analysis.timing.intervals import Interval
@@ -72,7 +72,8 @@ def idle_time(run: RunResult, *, part_batches: int = PART_BATCHES) -> IdleTime:
         nothing = np.zeros(0, np.int64)
         return IdleTime(nothing, nothing, nothing, nothing, nothing)
     edges = (min(staged), max(staged))
-    return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, edges)
+    known = _known_ends(run.batches, span, edges)
+    return _with_ends(np.concatenate(starts), np.concatenate(ends), np.concatenate(causes), span, edges, known)
 
 
 def _parts(batches: BatchTable, span: Interval, part_batches: int) -> Iterator[tuple[BatchTable, Interval, Interval]]:
@@ -99,17 +100,30 @@ def _inside(columns: GapColumns, window: Interval) -> Column:
     return np.flatnonzero((starts >= window[0]) & (starts < window[1]))
 
 
-def _with_ends(starts: Column, ends: Column, causes: Column, span: Interval, staged: Interval) -> IdleTime:
+def _known_ends(batches: BatchTable, span: Interval, staged: Interval) -> Interval:
+    """Return until when and from when nothing ran, as far as known: device times of batches at the ends may be lost."""
+    starts, ends = lost_times(batches)
+    return (
+        int(np.clip(starts.min(initial=staged[0]), span[0], staged[0])),
+        int(np.clip(ends.max(initial=staged[1]), staged[1], span[1])),
+    )
+
+
+def _with_ends(
+    starts: Column, ends: Column, causes: Column, span: Interval, staged: Interval, known: Interval
+) -> IdleTime:
     """Add the time before the first stage and after the last one."""
     gap, cause = np.nonzero(causes)
     cause_ns = causes[gap, cause]
+    numbers = [IDLE_CAUSES.index(name) for name in (LEAD_IN, NOT_MEASURED, TAIL)]
     if span[0] < staged[0]:
         starts, ends = np.append(span[0], starts), np.append(staged[0], ends)
-        gap = np.append(0, gap + 1)
-        cause = np.append(IDLE_CAUSES.index(LEAD_IN), cause)
-        cause_ns = np.append(staged[0] - span[0], cause_ns)
+        gap = np.append([0, 0], gap + 1)
+        cause = np.append(numbers[:2], cause)
+        cause_ns = np.append([known[0] - span[0], staged[0] - known[0]], cause_ns)
     if staged[1] < span[1]:
-        gap, cause = np.append(gap, len(starts)), np.append(cause, IDLE_CAUSES.index(TAIL))
-        cause_ns = np.append(cause_ns, span[1] - staged[1])
+        gap, cause = np.append(gap, [len(starts)] * 2), np.append(cause, numbers[1:])
+        cause_ns = np.append(cause_ns, [known[1] - staged[1], span[1] - known[1]])
         starts, ends = np.append(starts, staged[1]), np.append(ends, span[1])
-    return IdleTime(starts, ends, gap, cause, cause_ns)
+    there = cause_ns > 0
+    return IdleTime(starts, ends, gap[there], cause[there], cause_ns[there])

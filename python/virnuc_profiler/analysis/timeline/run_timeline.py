@@ -23,7 +23,7 @@ from virnuc_profiler.analysis.timeline.time_buckets import (
     span_extremes,
     summed_ns,
 )
-from virnuc_profiler.analysis.timing.intervals import Interval
+from virnuc_profiler.analysis.timing.intervals import Interval, clip, union
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.stage_columns import Column, Mask
@@ -67,6 +67,7 @@ class RunTimeline:
         idle: Idle time of the device with its causes.
         curves: Readings of the GPU.
         throttling: Times of lowered clocks.
+        stops: Disjoint times in order in which the run was stopped, such as by a signal; its gaps have other causes.
         exact: The batches whose times a page keeps exactly.
     """
 
@@ -77,6 +78,7 @@ class RunTimeline:
     idle: IdleTime
     curves: Sequence[Curve]
     throttling: Sequence[Throttling]
+    stops: Sequence[Interval]
     exact: ExactPart
 
     @property
@@ -157,5 +159,6 @@ def timeline_of(run: RunResult, *, max_exact_intervals: int = MAX_EXACT_INTERVAL
         idle=idle,
         curves=gpu_curves(run.gpu, span),
         throttling=throttling(run.gpu, span),
+        stops=clip(union((stop.start_ns, stop.end_ns) for stop in run.stops or ()), span),
         exact=exact_part(pace, idle, sum(map(len, lanes)), limit=max_exact_intervals),
     )

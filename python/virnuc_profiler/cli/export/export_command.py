@@ -88,7 +88,7 @@ def _run_files(paths: Sequence[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield _run_beside(path)
             continue
-        found = sorted(file for file in path.glob("run_*.json") if ".earlier-" not in file.name)
+        found = sorted((file for file in path.glob("run_*.json") if ".earlier-" not in file.name), key=_by_number)
         ranks = [file for file in found if re.search(r"rank_?\d+of\d+", file.name)]
         if not found:
             raise UsageError(f"{path} has no saved run; they are named run_*.json")
@@ -98,6 +98,11 @@ def _run_files(paths: Sequence[Path]) -> Iterator[Path]:
                 f"{path} has {len(found)} runs that are not the ranks of one job; name some of them: {names}"
             )
         yield from found
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts rank 10 after rank 2, so that the position of each rank is its number."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
 
 
 def _run_beside(path: Path) -> Path:
@@ -126,7 +131,7 @@ def _write(arguments: argparse.Namespace, runs: Sequence[RunResult]) -> Iterator
     from virnuc_profiler.reports.export.exported_files import write_csv_tables, write_parquet_tables, write_trace
 
     if arguments.trace is not None:
-        yield arguments.trace, write_trace(arguments.trace, runs)
+        yield arguments.trace, write_trace(arguments.trace, runs, partial=arguments.batches is not None)
     if arguments.csv is not None:
         yield from write_csv_tables(arguments.csv, runs)
     if arguments.parquet is not None:

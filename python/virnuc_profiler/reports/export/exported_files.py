@@ -21,12 +21,13 @@ from virnuc_profiler.telemetry.run_result import RunResult
 from virnuc_profiler.telemetry.tables.run_tables import TABLES, Table, TableColumn, run_table
 
 
-def write_trace(path: Path, runs: Sequence[RunResult]) -> str:
+def write_trace(path: Path, runs: Sequence[RunResult], *, partial: bool = False) -> str:
     """Write runs as one trace in Perfetto's format, compressed if its name ends in ``.gz``.
 
     Args:
         path: File to write.
         runs: Runs, one for each rank; the clock of the first one is that of the trace.
+        partial: Whether the runs are parts, before and after which the device worked on other batches.
 
     Returns:
         What is in the file, in words.
@@ -36,7 +37,7 @@ def write_trace(path: Path, runs: Sequence[RunResult]) -> str:
     """
     alignment = align_clocks(runs)
     processes = [
-        trace_process(run, process_name(run, number, len(runs)), rank=number, later_ns=later_ns)
+        trace_process(run, process_name(run, number, len(runs)), rank=number, later_ns=later_ns, partial=partial)
         for number, (run, later_ns) in enumerate(zip(runs, alignment.later_ns, strict=True))
     ]
     write_pieces(path, perfetto_trace(processes, wall_offset_ns=alignment.wall_offset_ns))

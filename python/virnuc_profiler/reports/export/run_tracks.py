@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS
+from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, LEAD_IN, TAIL
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES, idle_time
 from virnuc_profiler.analysis.timeline.sampled_curves import gpu_curves, throttling
 from virnuc_profiler.analysis.timing.intervals import Interval
@@ -28,7 +28,9 @@ _COPIES: Final = ("h2d", "d2h")
 _MAX_CONFIGURATION: Final = 32
 
 
-def trace_process(run: RunResult, name: str, *, rank: int = 0, later_ns: int = 0) -> TraceProcess:
+def trace_process(
+    run: RunResult, name: str, *, rank: int = 0, later_ns: int = 0, partial: bool = False
+) -> TraceProcess:
     """Return what a trace shows of a run.
 
     Args:
@@ -36,17 +38,18 @@ def trace_process(run: RunResult, name: str, *, rank: int = 0, later_ns: int = 0
         name: Name of the process in the trace.
         rank: Number of the run in the trace, which tells its arrows from those of other runs.
         later_ns: Time to add to all times of the run, so that runs of several machines have one clock.
+        partial: Whether the run is a part, before and after which the device worked on other batches.
     """
-    tracks = (_moved(track, later_ns) for track in _tracks(run, rank))
+    tracks = (_moved(track, later_ns) for track in _tracks(run, rank, partial))
     return TraceProcess(name, tracks, _earliest_ns(run) + later_ns, run.device.name)
 
 
-def _tracks(run: RunResult, rank: int) -> Iterator[SliceTrack | CounterTrack]:
+def _tracks(run: RunResult, rank: int, partial: bool) -> Iterator[SliceTrack | CounterTrack]:
     yield _run_track(run)
     yield from _start_up_tracks(run)
     yield from _host_tracks(run.batches, rank)
     yield from _device_tracks(run.batches, rank)
-    yield from _idle_tracks(run)
+    yield from _idle_tracks(run, partial)
     yield from _batch_tracks(run.batches)
     yield from _throttling_tracks(run)
     yield from _stop_tracks(run)
@@ -172,7 +175,7 @@ def _stage_slices(batches: BatchTable, stages: StageColumns, rows: Column, start
     return Slices(starts[rows], ends[rows], stages.names, stages.name[rows], arguments)
 
 
-def _idle_tracks(run: RunResult) -> Iterator[SliceTrack]:
+def _idle_tracks(run: RunResult, partial: bool) -> Iterator[SliceTrack]:
     idle = idle_time(run)
     if not len(idle.gap):
         return
@@ -181,7 +184,11 @@ def _idle_tracks(run: RunResult) -> Iterator[SliceTrack]:
     first = np.searchsorted(idle.gap, np.arange(len(idle.start_ns)))
     starts = idle.start_ns[idle.gap] + before - before[first[idle.gap]]
     names = [LABELS.get(cause, cause) for cause in IDLE_CAUSES]
-    yield SliceTrack("CUDA streams: outside of stages", Slices(starts, starts + idle.cause_ns, names, idle.cause))
+    slices = Slices(starts, starts + idle.cause_ns, names, idle.cause)
+    if partial:
+        ends = [IDLE_CAUSES.index(cause) for cause in (LEAD_IN, TAIL)]
+        slices = slices[~np.isin(idle.cause, ends)]
+    yield SliceTrack("CUDA streams: outside of stages", slices)
 
 
 def _batch_tracks(batches: BatchTable) -> Iterator[SliceTrack]:

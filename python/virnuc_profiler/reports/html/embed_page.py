@@ -72,7 +72,7 @@ def _answer(folder: EmbedFolder) -> Answer:
     else:
         headline = f"Not finished: {done:,} of {counted(total, 'vector')}, {share(done / total if total else None)}"
     bad = sum(shard.non_finite for shard in folder.shards)
-    sentences = [f"{counted(bad, 'vector')} hold NaN or infinity."] if bad else []
+    sentences = [f"{counted(bad, 'vector')} with NaN or infinity."] if bad else []
     facts = []
     if folder.performance is not None:
         run = performance_answer(folder.performance)

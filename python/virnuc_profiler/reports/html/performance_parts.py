@@ -12,12 +12,13 @@ from markupsafe import Markup
 from virnuc_profiler.analysis.summary.performance_figures import Performance
 from virnuc_profiler.analysis.summary.requirements import PERF_02_PERCENT, PERF_05_EFFICIENCY, Requirement
 from virnuc_profiler.reports.coverage_text import with_coverage
-from virnuc_profiler.reports.figures import counted, hours, number, percent, rate, share, with_interval
+from virnuc_profiler.reports.figures import counted, number, percent, rate, share
 from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.fine_print import condition_sections
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, bullet_list, fact_list, html_table
 from virnuc_profiler.reports.html.page import Answer, Fact, Section, Tone
+from virnuc_profiler.reports.html.predicted_time import time_fact
 from virnuc_profiler.reports.performance.performance_rows import Remark, performance_sections
 from virnuc_profiler.reports.steady_rate_text import steady_interval_text
 from virnuc_profiler.telemetry.rates import PROJECTED_SEQUENCES, ratio
@@ -69,10 +70,11 @@ def _facts(performance: Performance) -> Iterator[Fact]:
     low, high = performance.projections.interval
     job = f"for {PROJECTED_SEQUENCES:,} such sequences"
     if performance.projections.steady is not None:
-        ends = with_interval("", low, high).strip(" ()")
-        yield Fact("Predicted time", hours(performance.projections.steady), f"{ends} {job}" if ends else job)
+        value, ends = time_fact(performance.projections.steady, low, high)
+        yield Fact("Predicted time", value, f"{ends} {job}" if ends else job)
     elif performance.projections.whole_run is not None:
-        yield Fact("Predicted time", hours(performance.projections.whole_run), f"{job}, at the rate of the whole run")
+        value, _ = time_fact(performance.projections.whole_run, None, None)
+        yield Fact("Predicted time", value, f"{job}, at the rate of the whole run")
     if summary.get("joules_per_sequence") is not None:
         power = summary.get("mean_power_watts")
         yield Fact(
@@ -156,7 +158,7 @@ def batches_figure(records: Sequence[Mapping[str, Any]]) -> Figure | None:
     batches = counted(len(known), "batch", "batches")
     return Figure(
         plot,
-        caption=f"The rate of each batch, from its start to the start of the next{each}",
+        caption=f"The rate of each batch over the time from the completion of the one before to its own{each}",
         alternative=f"{batches}, from {number(min(low))} to {number(max(high))} tokens/s.",
         height=300,
         hint=WHEEL_HINT,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A run on one time axis: its lanes, gaps, readings, and what is kept of a long one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from benchmarks.long_runs import long_run
@@ -13,7 +15,7 @@ from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES, idle_time
 from virnuc_profiler.analysis.timeline.run_timeline import timeline_of
 from virnuc_profiler.analysis.timeline.sampled_curves import gpu_curves, throttling
 from virnuc_profiler.analysis.timeline.time_buckets import bucket_edges
-from virnuc_profiler.telemetry.records import DeviceCapture, GpmReading, GpuReading, SamplerTierRecord
+from virnuc_profiler.telemetry.records import DeviceCapture, GpmReading, GpuReading, SamplerTierRecord, StopRecord
 
 TIMED = DeviceCapture("GPU", uuid="GPU-0", timed=True)
 
@@ -46,6 +48,37 @@ def test_idle_time_is_that_of_the_diagnosis_and_fills_the_run(run):
         **{line.cause: line.total_ns for line in gaps.totals()}, "lead_in": gaps.lead_in_ns, "tail": gaps.tail_ns,
     }  # fmt: skip
     assert sum(totals.values()) + gaps.in_stages_ns == run.host_end_ns - run.host_start_ns
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [
+        (set(), {"lead_in": 2, "not_measured": 0, "tail": 3}),
+        ({0}, {"lead_in": 1, "not_measured": 11, "tail": 3}),
+        ({2}, {"lead_in": 2, "not_measured": 11, "tail": 2}),
+    ],
+)
+def test_idle_time_at_the_ends_is_not_known_where_device_times_were_lost(lost, expected):
+    batches = [
+        batch(
+            number, start, start + 9,
+            [stage("fetch", start, start + 1),
+             stage("forward", start + 1, start + 9, None if number in lost else (start + 2, start + 8))],
+            dropped=number in lost,
+        )
+        for number, start in enumerate((0, 10, 20))
+    ]  # fmt: skip
+    idle = idle_time(run_of(batches, 31, device=TIMED))
+    totals = {name: int(idle.cause_ns[idle.cause == IDLE_CAUSES.index(name)].sum()) // MS for name in expected}
+    assert totals == expected
+    assert int(idle.cause_ns.sum()) == int((idle.end_ns - idle.start_ns).sum())
+
+
+def test_stops_are_disjoint_and_inside_the_run():
+    run = run_of([batch(0, 0, 10)], 100)
+    stops = [StopRecord(start * MS, end * MS, "process") for start, end in ((90, 120), (20, 40), (30, 50), (60, 60))]
+    assert timeline_of(replace(run, stops=tuple(stops))).stops == [(20 * MS, 50 * MS), (90 * MS, 100 * MS)]
+    assert timeline_of(run).stops == []
 
 
 def test_a_run_in_parts_has_the_same_gaps(run):

@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,12 @@ def test_a_missing_pyarrow_is_named_before_files_are_read(capsys, tmp_path, monk
     assert code == 1
     assert "Parquet files need pyarrow" in err
     assert "virnuc_profiler[export]" in err
+
+
+def test_the_ranks_of_a_folder_are_in_the_order_of_their_numbers(tmp_path):
+    for rank in range(11):
+        run = replace(run_of([batch(rank, 0, 10)], 10), run_id=f"id{rank}")
+        run.save(tmp_path / f"run_x_rank{rank}of11.json")
+    assert main(["export", str(tmp_path), "--csv", str(tmp_path / "csv")]) == 0
+    rows = rows_of(tmp_path / "csv" / "batches.csv")
+    assert [(row["rank"], row["run_id"]) for row in rows] == [(str(rank), f"id{rank}") for rank in range(11)]

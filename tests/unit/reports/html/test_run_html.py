@@ -9,11 +9,13 @@ import pytest
 from benchmarks.long_runs import long_run
 
 from tests.support.run_records import batch, packing, run_of, stage
+from virnuc_profiler.analysis.summary.run_findings import findings_of
 from virnuc_profiler.reports.html.page import REPORT_MARK
+from virnuc_profiler.reports.html.run.run_answer import run_answer
 from virnuc_profiler.reports.html.run_html import render_run_html
 from virnuc_profiler.telemetry.batch_table import BatchTable
 from virnuc_profiler.telemetry.parts.kernel_records import KernelActivity, KernelTotal, StageActivity
-from virnuc_profiler.telemetry.records import DeviceCapture
+from virnuc_profiler.telemetry.records import DeviceCapture, StopRecord
 from virnuc_profiler.telemetry.run_result import RunResult
 
 DATA = Path(__file__).parents[3] / "data"
@@ -54,6 +56,38 @@ def test_one_batch_on_the_cpu():
     assert "What limits this run cannot be told" in text
     assert "GPU · idle" not in text
     assert "The GPU was not sampled" in text
+
+
+def test_a_short_run_says_that_its_figures_include_its_warm_up():
+    run = run_of(
+        [batch(0, 0, 9, [stage("fetch", 0, 1), stage("forward", 1, 9, (2, 8))])], 12,
+        device=DeviceCapture("GPU", uuid="GPU-0", timed=True),
+    )  # fmt: skip
+    text = text_of(render_run_html(run))
+    assert "GPU in stages, at most 50.0% whole run, its warm-up included" in text
+    assert "after warm-up" not in text
+
+
+def test_a_run_that_was_stopped():
+    run = run_of(batches_on_cpu(40), 900)
+    stopped = text_of(render_run_html(replace(run, stops=(StopRecord(400_000_000, 850_000_000, "process", 7),))))
+    assert "stood still for 0.5 of 0.9 s, which the rates include" in stopped
+    assert "behind the stages: the run was stopped" in stopped
+    assert "was stopped" not in text_of(render_run_html(replace(run, stops=())))
+
+
+def test_a_long_run_that_was_stopped_after_the_part_that_is_judged():
+    run = replace(run_of(batches_on_cpu(40), 900), stops=(StopRecord(400_000_000, 850_000_000, "process", 7),))
+    sentences = run_answer(findings_of(run, max_judged=20, part=10)).sentences
+    assert any("stood still for 0.5 of 0.9 s" in sentence for sentence in sentences)
+
+
+def test_large_counts_are_readable():
+    metadata = {"parameters": 7408960, "peak_memory_gb": 0.100457472, "workload": {"num_sequences": 20000}}
+    text = text_of(render_run_html(run_of(batches_on_cpu(1), 12, metadata=metadata)))
+    assert "Parameters 7,408,960" in text
+    assert "Peak memory, GB 0.100 " in text
+    assert "Sequences 20,000" in text
 
 
 def test_a_run_on_the_cpu():

@@ -8,6 +8,7 @@ from typing import Any
 
 from virnuc_profiler.analysis.diagnosis.bottlenecks import LABELS, NOT_MEASURED, PACES
 from virnuc_profiler.analysis.diagnosis.diagnose import Diagnosis
+from virnuc_profiler.analysis.host.interruptions import interruption_sentence
 from virnuc_profiler.analysis.summary.run_findings import RunFindings
 from virnuc_profiler.analysis.summary.sampled_keys import summary_coverage
 from virnuc_profiler.reports.coverage_text import with_coverage
@@ -54,6 +55,8 @@ def _judged_part(found: RunFindings) -> Iterator[str]:
             f"The diagnosis is that of the first {found.judged_batches:,} of {len(found.run.batches):,} batches; "
             "rates, packing, energy and the charts are those of the whole run."
         )
+        if sentence := interruption_sentence(found.run):
+            yield sentence
 
 
 def _facts(found: RunFindings) -> Iterator[Fact]:
@@ -76,7 +79,8 @@ def _facts(found: RunFindings) -> Iterator[Fact]:
     if fill is not None:
         yield Fact("Packing", share(fill), "mean fill of the token budget")
     if found.diagnosis.stage_share is not None:
-        yield Fact("GPU in stages, at most", share(found.diagnosis.stage_share), "after warm-up")
+        when = "after warm-up" if found.diagnosis.steady else "whole run, its warm-up included"
+        yield Fact("GPU in stages, at most", share(found.diagnosis.stage_share), when)
     yield from _energy(summary)
 
 

@@ -88,7 +88,14 @@ def _known(values: Any, labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if isinstance(values, Mapping):
         for key, label in labels.items():
             if values.get(key) is not None:
-                yield words(label), words(values[key])
+                yield words(label), _text(values[key])
+
+
+def _text(value: Any) -> str:
+    """Return a value as text; a setting such as 0.1 as it is, and large counts with separators."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return words(value)
+    return f"{value:,}" if isinstance(value, int) else number(value, 2)
 
 
 def _measurement(found: RunFindings) -> Iterator[tuple[str, str]]:

@@ -40,9 +40,9 @@ def race_figure(document: Document) -> Figure | None:
 
     names = [*(_name(found, config) for config in compared), _name(found, found.contenders.reference)]
     height = _FRAME + _ROW * len(names)
-    what = (
-        "Energy of the baseline over that of each" if document.objective.kind == ENERGY else "Speed over the baseline's"
-    )
+    base_name = "winner" if found.contenders.baseline is None else "baseline"
+    what = f"Energy of the {base_name} over that of each"
+    what = what if document.objective.kind == ENERGY else f"Speed over the {base_name}'s"
     plot = new_figure(what, "", height=height, y_range=[*reversed(names)])
     plot.ygrid.grid_line_color = None
     plot.yaxis.major_label_text_font = FONT
@@ -62,7 +62,7 @@ def race_figure(document: Document) -> Figure | None:
     points = add_points(
         plot, {**rows, "x": [one.ratio for one in compared.values()]}, marker="circle", color="series-1", size=10
     )
-    base = {"y": names[-1:], "x": [1.0], "detail": [f"{_label(found, found.contenders.reference)}\nthe baseline"]}
+    base = {"y": names[-1:], "x": [1.0], "detail": [f"{_label(found, found.contenders.reference)}\nthe {base_name}"]}
     add_points(plot, base, marker="square", color="series-2", size=10)
     add_hover(plot, [points])
     ends = [value for one in compared.values() for value in (one.low, one.high) if value is not None]
@@ -71,9 +71,9 @@ def race_figure(document: Document) -> Figure | None:
     sentences = [f"{_label(found, config)}: {_text(found, config)}." for config in compared]
     within = limit(100 * THRESHOLD, "%")
     return Figure(
-        plot, caption=f"Each finalist beside the baseline in {found.blocks} blocks; gray: tied within {within}",
+        plot, caption=f"Each finalist beside the {base_name} in {found.blocks} blocks; gray: tied within {within}",
         alternative=" ".join(sentences), height=height, hint=WHEEL_HINT,
-        legend=[("●", "series-1", "ratio and its interval"), ("■", "series-2", "baseline")],
+        legend=[("●", "series-1", "ratio and its interval"), ("■", "series-2", base_name)],
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def _figures(document: Document) -> list[tuple[Column, _Text, _Key]]:
         (_number("GPU", "GPU utilization", more), GPU.cell, lambda one: one.gpu_util),
         (_number("Memory", "peak memory"), lambda one: gigabytes(one.peak_memory_gb), lambda one: one.peak_memory_gb),
     ]
-    if not energy:
+    if not energy or document.step in _ALONE:
         joules = unless_failed(lambda one: number(one.joules_per_sequence, 2))
         found.append((joules_head, joules, lambda one: one.joules_per_sequence))
     for shown in advantage_columns(document) if document.step not in _ALONE else ():

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from virnuc_profiler.reports.figures import counted, limit, number, rate, share, times, with_interval
 from virnuc_profiler.reports.html.page import Answer, Fact, Tone
+from virnuc_profiler.reports.html.predicted_time import time_fact
 from virnuc_profiler.reports.html.safe_text import markup
 from virnuc_profiler.reports.html.sweeps.result_facts import STEP_TITLES
 from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes, sequences_per_sec
@@ -132,9 +133,16 @@ def _facts(sweep: SweepFolder, choice: Choice, validation: Result | None, *, ene
             whole = f"{kwh} of the GPU for {job:,} sequences"
         yield Fact("Energy", number(validation.joules_per_sequence, 2, " J/sequence"), whole)
     found = sequences_per_sec(validation)
-    yield Fact("Rate", f"{rate(found)} seq/s", "of the validation, after warm-up")
+    yield Fact("Rate", f"{rate(found)} seq/s", f"of the validation, {_part(validation)}")
     packing = "" if validation.packing_efficiency is None else f"packing {share(validation.packing_efficiency)}"
     yield Fact("Peak memory", gigabytes(validation.peak_memory_gb), packing)
+
+
+def _part(result: Result) -> str:
+    """Return which part of a run the rate that is shown is of."""
+    if result.standing is None or result.standing.rate == result.sequences_per_sec:
+        return "its start-up included"
+    return "after its first batch" if result.steady_sequences_per_sec is None else "after warm-up"
 
 
 def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
@@ -145,10 +153,11 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
     if choice.speedup_low is not None and choice.speedup_high is not None:
         interval = with_interval("", choice.speedup_low, choice.speedup_high).strip(" ()")
         return Fact(label, times(choice.speedup, beside=None), f"{interval} over the baseline{blocks}")
-    rival = None if found is None else next((one for one in found.comparisons.values() if one.ratio is not None), None)
+    rivals = [] if found is None else [one for one in found.comparisons.values() if one.ratio is not None]
+    rival = max(rivals, key=lambda one: one.ratio or 0.0, default=None)
     if choice.configuration == baseline_of(sweep) and rival is not None:
         best = with_interval(times(rival.ratio, beside=None), rival.low, rival.high)
-        return Fact(label, "none shown", f"the fastest other: {best}{blocks}")
+        return Fact(label, "none shown", f"the {'most saving' if energy else 'fastest'} other: {best}{blocks}")
     if choice.verdict == TIED:
         return Fact(label, "none shown", f"tied with the baseline within {limit(100 * THRESHOLD, '%')}")
     if choice.speedup is not None:
@@ -159,13 +168,11 @@ def _gain(sweep: SweepFolder, choice: Choice, *, energy: bool) -> Fact | None:
 def _time(projection: Projection) -> Fact:
     job = f"for {projection.sequences:,} sequences"
     if projection.steady_hours is None:
-        return Fact("Predicted time", number(projection.hours, 2, " hours"), f"{job}, at the rate of the whole run")
-    interval = with_interval("", projection.low_hours, projection.high_hours).strip(" ()")
-    return Fact(
-        "Predicted time",
-        number(projection.steady_hours, 2, " hours"),
-        f"{interval} {job}" if interval else f"{job}; no interval is known",
-    )
+        return Fact(
+            "Predicted time", time_fact(projection.hours, None, None)[0], f"{job}, at the rate of the whole run"
+        )
+    value, interval = time_fact(projection.steady_hours, projection.low_hours, projection.high_hours)
+    return Fact("Predicted time", value, f"{interval} {job}" if interval else f"{job}; no interval is known")
 
 
 def _command(sweep: SweepFolder, configuration: Configuration) -> str:

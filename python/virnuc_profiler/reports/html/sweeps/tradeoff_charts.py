@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
@@ -13,12 +13,14 @@ from virnuc_profiler.reports.figures import NOT_MEASURED, number
 from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, add_hover, add_points, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, legend_list, themed
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_table
+from virnuc_profiler.reports.html.predicted_time import TimeUnit, unit_of
 from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs
 from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes
 from virnuc_profiler.sweep.results.verdicts.pareto import Tradeoff, pareto_set
 from virnuc_profiler.targets.knobs.configuration import Configuration
 
 _HEIGHT: Final = 330
+_WORDS: Final = {"joules_per_sequence": "energy", "peak_memory_gb": "memory"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,31 @@ class Tradeoffs:
         """Those that no other one beats in all that was measured."""
         return pareto_set(self.all)
 
+    @property
+    def unbeaten(self) -> set[Configuration]:
+        """The configurations of the Pareto set, and those that cost exactly the same."""
+        best = {self._costs(one) for one in self.pareto}
+        return {one.configuration for one in self.all if one.predicted_sec is not None and self._costs(one) in best}
+
+    def _costs(self, one: Tradeoff) -> tuple[float | None, ...]:
+        return tuple(getattr(one, name) for name in ("predicted_sec", *self._measured))
+
+    @property
+    def _measured(self) -> list[str]:
+        known = [one for one in self.all if one.predicted_sec is not None]
+        return [name for name in _WORDS if all(getattr(one, name) is not None for one in known)]
+
+    @property
+    def unit(self) -> TimeUnit:
+        """The unit of all predicted times, so that they can be compared."""
+        return unit_of(max((one.predicted_sec or 0.0 for one in self.all), default=0.0))
+
+    @property
+    def compared(self) -> str:
+        """What was measured for all configurations, in words, since the Pareto set leaves out what was not."""
+        words = ["time", *(_WORDS[name] for name in self._measured)]
+        return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
 
 class _Look(NamedTuple):
     """How a kind of configuration is drawn, and its line in the legend."""
@@ -57,7 +84,7 @@ class _Look(NamedTuple):
 _RECOMMENDED: Final = "recommended"
 _LOOKS: Final = (
     _Look("other", "●", "circle", "series-8", 8, "configuration"),
-    _Look("unbeaten", "◆", "diamond", "series-1", 10, "unbeaten in time, energy and memory"),
+    _Look("unbeaten", "◆", "diamond", "series-1", 10, "unbeaten in {}"),
     _Look("baseline", "■", "square", "series-2", 11, "baseline"),
     _Look(_RECOMMENDED, "◯", "circle", "ink", 16, "recommended"),
 )
@@ -96,16 +123,16 @@ def tradeoff_table(costs: Tradeoffs) -> Markup:
     Args:
         costs: What the configurations cost.
     """
-    pareto = {one.configuration for one in costs.pareto}
+    unbeaten = costs.unbeaten
     knobs = VariedKnobs(one.configuration for one in costs.all)
     rows = [
         Row(
             [
                 *knobs.cells(one.configuration),
-                Cell(_hours(one), one.predicted_sec),
+                Cell(_time(costs, one), one.predicted_sec),
                 Cell(gigabytes(one.peak_memory_gb), one.peak_memory_gb),
                 Cell(number(one.joules_per_sequence, 2), one.joules_per_sequence),
-                Cell("yes" if one.configuration in pareto else "", float(one.configuration in pareto)),
+                Cell("yes" if one.configuration in unbeaten else "", float(one.configuration in unbeaten)),
             ],
             "chosen" if one.configuration == costs.recommended else "",
         )
@@ -115,21 +142,27 @@ def tradeoff_table(costs: Tradeoffs) -> Markup:
         *knobs.columns(),
         Column(f"Time for {costs.sequences:,}", numeric=True, help="predicted for that many sequences"),
         Column("Peak memory", numeric=True), Column("J/sequence", numeric=True),
-        Column("Unbeaten", help="none is as good in time, energy and memory, and better in one", first="descending"),
+        Column("Unbeaten", help=f"none is as good in {costs.compared}, and better in one", first="descending"),
     ]  # fmt: skip
     return html_table(heads, rows, caption="What each configuration costs, medians of its measurements")
 
 
 def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, short: str) -> tuple[object, str]:
-    plot = new_figure(label[0].upper() + label[1:], f"Hours for {costs.sequences:,} sequences", height=_HEIGHT)
+    unit = costs.unit
+    plot = new_figure(
+        label[0].upper() + label[1:], f"{unit.name.capitalize()} for {costs.sequences:,} sequences", height=_HEIGHT
+    )
+    shown = [one for one in known if getattr(one, name) is not None]
+    _show_all(plot.x_range, [getattr(one, name) for one in shown])
+    _show_all(plot.y_range, [(one.predicted_sec or 0.0) / unit.seconds for one in shown])
     front = pareto_set(_only(one, name) for one in known if getattr(one, name) is not None)
     front = sorted(front, key=lambda each: float(getattr(each, name)))
     line = plot.step(
-        [getattr(one, name) for one in front], [(one.predicted_sec or 0) / 3600 for one in front],
+        [getattr(one, name) for one in front], [(one.predicted_sec or 0) / unit.seconds for one in front],
         mode="after", line_dash=[4, 3], line_width=1.5,
     )  # fmt: skip
     themed(line.glyph, line_color="series-1")
-    unbeaten = {one.configuration for one in costs.pareto}
+    unbeaten = costs.unbeaten
     marks = []
     for look in _LOOKS:
         group = [one for one in known if getattr(one, name) is not None and look.kind in _kinds(costs, one, unbeaten)]
@@ -137,7 +170,7 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
             continue
         data = {
             "x": [getattr(one, name) for one in group],
-            "y": [(one.predicted_sec or 0) / 3600 for one in group],
+            "y": [(one.predicted_sec or 0) / unit.seconds for one in group],
             "detail": ["\n".join(_details(costs, one, unbeaten)) for one in group],
         }
         is_ring = look.kind == _RECOMMENDED  # around a point that is there already
@@ -149,6 +182,13 @@ def _figure(costs: Tradeoffs, known: Sequence[Tradeoff], name: str, label: str, 
             marks.append(points)
     add_hover(plot, marks)
     return plot, short
+
+
+def _show_all(axis: Any, values: Sequence[float]) -> None:
+    """Set the ends of an axis around values, since an automatic one of equal small values reaches below 0."""
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 0.1 * high
+    axis.start, axis.end = max(low - margin, 0.0), high + margin or 1.0
 
 
 def _only(one: Tradeoff, name: str) -> Tradeoff:
@@ -165,14 +205,15 @@ def _kinds(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> set
 
 
 def _legend(costs: Tradeoffs) -> list[tuple[str, str, str]]:
-    missing = {"baseline"} if costs.baseline is None else set()
-    missing |= {_RECOMMENDED} if costs.recommended is None else set()
-    return [(look.sign, look.color, look.meaning) for look in _LOOKS if look.kind not in missing]
+    shown = {one.configuration for one in costs.all if one.predicted_sec is not None}
+    missing = set() if costs.baseline in shown else {"baseline"}
+    missing |= set() if costs.recommended in shown else {_RECOMMENDED}
+    return [(look.sign, look.color, look.meaning.format(costs.compared)) for look in _LOOKS if look.kind not in missing]
 
 
 def _details(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> Iterator[str]:
     yield str(one.configuration)
-    yield f"{_hours(one)} for {costs.sequences:,} sequences"
+    yield f"{_time(costs, one)} for {costs.sequences:,} sequences"
     yield f"{gigabytes(one.peak_memory_gb)}, {number(one.joules_per_sequence, 2, ' J/sequence')}"
     names = [
         *(["recommended"] if one.configuration == costs.recommended else []),
@@ -183,5 +224,6 @@ def _details(costs: Tradeoffs, one: Tradeoff, unbeaten: set[Configuration]) -> I
         yield ", ".join(names)
 
 
-def _hours(one: Tradeoff) -> str:
-    return NOT_MEASURED if one.predicted_sec is None else number(one.predicted_sec / 3600, 2, " h")
+def _time(costs: Tradeoffs, one: Tradeoff) -> str:
+    unit = costs.unit
+    return NOT_MEASURED if one.predicted_sec is None else number(one.predicted_sec / unit.seconds, 2, f" {unit.short}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from virnuc_profiler.reports.figures import number, rate, times
+from virnuc_profiler.reports.figures import counted, number, rate, times
 from virnuc_profiler.reports.html.chart_frame import WHEEL_HINT, add_hover, add_points, new_figure
 from virnuc_profiler.reports.html.figures_html import Figure, themed
 from virnuc_profiler.reports.html.html_table import Cell, Column, Row, html_table
@@ -17,6 +17,7 @@ from virnuc_profiler.reports.html.sweeps.result_facts import STEP_TITLES, condit
 from virnuc_profiler.reports.html.sweeps.varied_knobs import VariedKnobs
 from virnuc_profiler.reports.sweeps.sweep_columns import gigabytes, reason
 from virnuc_profiler.reports.sweeps.sweep_notes import failure_text
+from virnuc_profiler.sweep.plan.objective import ENERGY
 from virnuc_profiler.sweep.plan.steps import SEARCH
 from virnuc_profiler.sweep.results.sweep_plan import Trial
 from virnuc_profiler.sweep.results.sweep_record import SweepRecord
@@ -163,7 +164,9 @@ def search_figure(record: SweepRecord, baseline: Configuration | None) -> Figure
     gains = [ratio(cost, objective.cost(one.result)) if one.result.succeeded else None for one in own]
     if cost is None or not any(gain is not None for gain in gains):
         return None
-    plot = new_figure("Trial of the search", "Speed over the baseline's", height=300)
+    energy = objective.kind == ENERGY
+    what = "Energy of the baseline over that of each" if energy else "Speed over the baseline's"
+    plot = new_figure("Trial of the search", what, height=300)
     best, line = 1.0, [(0.0, 1.0)]
     for place, gain in enumerate(gains, start=1):
         best = max(best, gain or 0.0)
@@ -173,19 +176,25 @@ def search_figure(record: SweepRecord, baseline: Configuration | None) -> Figure
     known = [(place, gain, one) for place, (gain, one) in enumerate(zip(gains, own, strict=True), start=1) if gain]
     data: dict[str, list[Any]] = {
         "x": [place for place, _, _ in known], "y": [gain for _, gain, _ in known],
-        "detail": [f"{place}: {times(gain, beside=None)} the baseline\n{_detail(one)}" for place, gain, one in known],
+        "detail": [f"{place}: {_gain(gain, energy=energy)}\n{_detail(one)}" for place, gain, one in known],
     }  # fmt: skip
     points = add_points(plot, data, marker="circle", color="series-1")
     add_hover(plot, [points])
-    first = next(place for place, gain in enumerate(gains, start=1) if gain and gain >= best * 0.99)
+    highest = max(gain for _, gain, _ in known)
+    first = next(place for place, gain, _ in known if gain >= highest * 0.99)
     text = (
-        f"{len(own)} trials. The best single trial had {times(best, beside=None)} the speed of the baseline; "
+        f"{counted(len(own), 'trial')}. The best single trial had {_gain(highest, energy=energy)}; "
         f"trial {first} was the first within 1% of it."
     )
     return Figure(
         plot, caption="What the search had found after each trial", alternative=text, height=300,
         legend=[("●", "series-1", "trial"), ("━", "series-2", "best so far")], hint=text,
     )  # fmt: skip
+
+
+def _gain(gain: float, *, energy: bool) -> str:
+    best = times(gain, beside=None)
+    return f"an energy saving of {best} over the baseline" if energy else f"{best} the speed of the baseline"
 
 
 def _minutes(record: SweepRecord) -> list[float]:

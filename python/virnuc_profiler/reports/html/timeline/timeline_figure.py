@@ -13,6 +13,7 @@ import numpy as np
 from virnuc_profiler.analysis.timeline.idle_causes import IDLE_CAUSES
 from virnuc_profiler.analysis.timeline.run_timeline import RunTimeline
 from virnuc_profiler.analysis.timeline.sampled_curves import Curve
+from virnuc_profiler.analysis.timing.intervals import Interval
 from virnuc_profiler.reports.html.chart_frame import FONT
 from virnuc_profiler.reports.html.figures_html import themed
 from virnuc_profiler.reports.html.plain_plot import label_lanes, plain_plot
@@ -185,6 +186,7 @@ def _gantt(view: WholeView, x_range: Any, found: TimelineFigure) -> Any:
     )
     plot.xaxis.visible = True
     label_lanes(plot, labels)
+    _spans(plot, timeline, "stops", timeline.stops, "bad", 0.14, (top - 0.05, 0.12))
     remaining = iter(places)
     found.flight = next(remaining)
     _flight(plot, view, found.flight)
@@ -257,7 +259,17 @@ def _panel(view: WholeView, x_range: Any, title: str, curves: Sequence[tuple[int
 
 def _throttling(plot: Any, timeline: RunTimeline, top: float) -> None:
     for one in timeline.throttling:
-        starts = [(start - timeline.span[0]) / 1e9 for start, _ in one.intervals]
-        ends = [(end - timeline.span[0]) / 1e9 for _, end in one.intervals]
-        shapes = {"left": starts, "right": ends, "bottom": [0.0] * len(starts), "top": [top] * len(starts)}
-        _quads(plot, f"throttling-{one.reason}", shapes, "bad" if one.hard else "warning", 0.3 if one.hard else 0.14)  # type: ignore[arg-type]
+        color, alpha = ("bad", 0.3) if one.hard else ("warning", 0.14)
+        _spans(plot, timeline, f"throttling-{one.reason}", one.intervals, color, alpha, (0.0, top))
+
+
+def _spans(
+    plot: Any, timeline: RunTimeline, name: str, times: Sequence[Interval], color: str, alpha: float,
+    height: tuple[float, float],
+) -> None:  # fmt: skip
+    """Shade some times over all of a chart's height; nothing without any."""
+    if not times:
+        return
+    seconds = (np.array(times, np.int64) - timeline.span[0]) / 1e9
+    bottom, top = (np.full(len(times), end) for end in height)
+    _quads(plot, name, {"left": seconds[:, 0], "right": seconds[:, 1], "bottom": bottom, "top": top}, color, alpha)

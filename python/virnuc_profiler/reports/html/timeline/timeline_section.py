@@ -130,7 +130,7 @@ def _places(timeline: RunTimeline, charts: TimelineFigure) -> dict[str, Any]:
 
 
 def _legend(timeline: RunTimeline) -> Markup:
-    """Return the colors of the causes of idle time that occur, and of lowered clocks."""
+    """Return the colors of the causes of idle time that occur, of lowered clocks, and of stops."""
     keys = [
         (CAUSE_COLORS[name], f"idle: {LABELS[name]}")
         for number, name in enumerate(IDLE_CAUSES)
@@ -143,6 +143,7 @@ def _legend(timeline: RunTimeline) -> Markup:
         )
         for one in timeline.throttling
     ]
+    keys += [("bad", "behind the stages: the run was stopped")] if timeline.stops else []
     items = [
         Markup('<li><span style="background: var(--{})"></span>{}</li>').format(color, markup(text))
         for color, text in keys

@@ -9,6 +9,7 @@ import pytest
 from tests.support.sweeps import FakeTrials, failure, not_tried, run_in_journal, small_plan, success
 from virnuc_profiler.reports.html.sweeps.heat_map import MAX_MAPS, has_maps, heat_maps
 from virnuc_profiler.reports.sweeps.sweep_folder import read_sweep_folder
+from virnuc_profiler.sweep.plan.objective import Objective
 
 GRID = {"num_workers": (2, 4, 8), "prefetch_factor": (2, 4), "token_budget": (2048,), "buffer_size": (500,)}
 
@@ -69,3 +70,14 @@ def test_one_knob_has_no_map_and_many_pairs_are_counted(documents):
     assert heat_maps({"x": one}) == []
     many = {f"step {number}": documents(success)["dataloader"] for number in range(MAX_MAPS + 2)}
     assert "2 further pairs of knobs are in the tables below" in heat_maps(many)[1]
+
+
+def test_a_scale_of_energy_says_how_much_more_each_takes(tmp_path):
+    def result_of(config):
+        return success(config, joules_per_sequence=2.0 if config.prefetch_factor == 2 else 1.0)
+
+    energy = Objective("energy")
+    begin = replace(small_plan(), grid=GRID, objective=energy)
+    run_in_journal(tmp_path, FakeTrials(result_of), begin=begin, objective=energy)
+    (maps,) = heat_maps({"x": read_sweep_folder(tmp_path).documents["dataloader"]})
+    assert "100%+ more energy" in maps  # a half of the saving is twice the energy

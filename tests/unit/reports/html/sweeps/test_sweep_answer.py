@@ -13,7 +13,9 @@ from virnuc_profiler.reports.html.sweeps.step_table import step_table
 from virnuc_profiler.reports.html.sweeps.sweep_answer import sweep_answer
 from virnuc_profiler.reports.html.sweeps.trial_charts import discarded_counts, discarded_trials, trials_table
 from virnuc_profiler.reports.sweeps.sweep_folder import SweepFolder, read_sweep_folder
+from virnuc_profiler.sweep.plan.objective import Objective
 from virnuc_profiler.sweep.plan.steps import ALL_STEPS
+from virnuc_profiler.targets.knobs.configuration import Configuration
 
 REAL = Path(__file__).parents[4] / "data/h200"
 
@@ -36,6 +38,30 @@ def test_a_tie_keeps_the_baseline_and_says_what_the_fastest_other_has(sweep):
     assert facts["Predicted time"] == "3.68 hours 3.59 to 3.78 for 6,000,000 sequences"
     assert facts["Energy"] == "1.52 J/sequence 2.54 kWh of the GPU for 6,000,000 sequences"
     assert answer.command.startswith("virnuc-profiler embed --fasta FILE --config ")
+
+
+def test_the_fastest_other_is_that_of_the_highest_ratio(sweep):
+    document = sweep.documents["confirmation"]
+    one = next(iter(document.confirmation.comparisons.values()))
+    comparisons = {**document.confirmation.comparisons, Configuration(7): replace(one, ratio=1.5)}
+    changed_one = replace(document, confirmation=replace(document.confirmation, comparisons=comparisons))
+    answer = sweep_answer(replace(sweep, documents={**sweep.documents, "confirmation": changed_one}))
+    assert "the fastest other: 1.50x" in next(fact.note for fact in answer.facts if fact.label == "Gain")
+
+
+def test_a_validation_that_was_too_short_has_no_rate_after_warm_up(sweep):
+    def notes(**changes):
+        found = replace(sweep.best, validation=replace(sweep.best.validation, **changes))
+        return [fact.note for fact in sweep_answer(replace(sweep, best=found)).facts]
+
+    assert "of the validation, after warm-up" in notes()
+    assert "of the validation, after its first batch" in notes(steady_sequences_per_sec=None)
+    assert "of the validation, its start-up included" in notes(steady_sequences_per_sec=None, standing=None)
+
+
+def test_the_steps_of_one_configuration_have_their_energy_too(sweep):
+    document = replace(sweep.documents["validation"], objective=Objective("energy"))
+    assert "J/seq" in step_table(document, {}, "Validation")
 
 
 def test_a_gain_has_its_interval():
