@@ -85,7 +85,8 @@ def test_a_test_that_became_slower_fails(project, tmp_path):
         assert project(*common, "--virnuc-save", f"before/{number}", ROUND_S="0.004").returncode == 0
     slower = project(*common, "--virnuc-compare", "before", ROUND_S="0.1")
     assert slower.returncode == 1, slower.stdout + slower.stderr
-    assert "test_it: SLOWER" in slower.stdout
+    assert "_ test_it _" in slower.stdout
+    assert "\nSLOWER: " in slower.stdout or "\nSLOWER in " in slower.stdout
 
 
 @pytest.mark.slow
