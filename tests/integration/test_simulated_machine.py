@@ -222,9 +222,13 @@ def test_a_sweep_finds_that_all_configurations_are_alike(machine, order, tmp_pat
     )
     steps = ("baseline", "dataloader", "packing", "interaction", "validation")
     planned = sweep.planned(steps)
-    lines = ProgressLines(planned, 0.0, clock=lambda: machine.now_ns / 1e9)
-    lines.say = lambda line: left.append(lines._pace.remaining(lines._left))
-    sweep.listener = lines
+
+    class Watched(ProgressLines):
+        def trial_finished(self, step, result):
+            super().trial_finished(step, result)
+            left.append(self.seconds_left())
+
+    sweep.listener = Watched(planned, 0.0, clock=lambda: machine.now_ns / 1e9)
     documents = sweep.run(steps)
     short, long = (truth_of(each.path, machine) for each in (workload, longer))
     for document in documents[:-1]:

@@ -17,6 +17,8 @@ from virnuc_profiler.telemetry.stage_columns import NOT_MEASURED, Column
 from virnuc_profiler.telemetry.typed_records import LARGEST
 
 _BLOCK_BYTES: Final = 1 << 20
+_MAX_STRING_BYTES: Final = 1 << 24
+"""Longest string that is looked for; what is longer would fill the memory before its end is found."""
 _BLOCK_NUMBERS: Final = 1 << 15
 _LINE_NUMBERS: Final = 256
 _TABLE_DEPTH: Final = 2
@@ -152,6 +154,8 @@ class _Text:
                 self._keep(found.end())
                 yield found[0]
             else:  # no further token begins in the buffer, or a string does not end there
+                if found is not None and len(self._buffer) - found.start() > _MAX_STRING_BYTES:
+                    raise UnusualTextError(f"a string has more than the limit of {_MAX_STRING_BYTES:,} bytes")
                 self._keep(len(self._buffer) if found is None else found.start())
                 if not self._read_more():
                     break
