@@ -98,7 +98,7 @@ def peak_mb() -> float:
 
 
 def reset_peak() -> None:
-    """Let the kernel measure the peak of the memory anew."""
+    """Let the kernel measure the peak of the memory again."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

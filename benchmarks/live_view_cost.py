@@ -2,7 +2,7 @@
 """Measure what a live view costs a run: packed inference with and without it, in one process, in ABBA order.
 
 The claim: not distinguishable from 1, and drawings take at most 0.2 % of one core. The view is drawn on a real
-pseudo-terminal, which another process reads. Both halves are profiled and counted alike, as the commands do it.
+pseudo-terminal, which another process reads. Both halves are profiled and counted as the commands do it.
 `--model none` runs batches of pure Python instead, which hold the interpreter all the time: the worst case, and the one
 with the least noise on a machine without a GPU.
 """

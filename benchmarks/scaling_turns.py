@@ -113,7 +113,7 @@ def workers(cards: Sequence[str | None], folder: Path, options: Sequence[str], *
 def take_turns(workers: Sequence[Worker], rounds: int, seconds: float) -> list[Turn]:
     """Measure each card alone, then the first two together, the first three, and so on, in several rounds.
 
-    Every second round goes the other way, so that a drift of the machine hits all alike.
+    Every second round goes the other way, so that a drift of the machine affects all equally.
 
     Args:
         workers: The processes, all of them ready.

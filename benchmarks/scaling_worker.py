@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A process with a model on one card, which measures for some seconds whenever it is told to.
+"""A process with a model on one card, which measures for some seconds on request.
 
 Started by :mod:`benchmarks.scaling_turns`, once for each card. It prints ``ready``, then reads the seconds of a
 measurement from each line of its input, and answers with one line of JSON, a :class:`Reading`.

@@ -4,14 +4,14 @@
 import argparse
 import re
 
-from virnuc_profiler.cli.main import _parser
+from virnuc_profiler.cli.main import build_parser
 
 _MARKUP = re.compile(r"([*`|_\\])")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser with the marks of reStructuredText escaped in the help of its options."""
-    whole = _parser()
+    whole = build_parser()
     _escape(whole)
     return whole
 

@@ -23,7 +23,7 @@ class Failed(Lost):
 
 
 class PretendedCluster:
-    """A cluster with nodes of so many CPU cores; ``script(rank, attempt)`` returns what a rank prints, and its end.
+    """A cluster whose nodes have these CPU cores; ``script(rank, attempt)`` returns what a rank prints, and its end.
 
     ``LOSE_ACTOR`` and ``LOSE_NODE`` in it end the actor, alone or with its node.
     """

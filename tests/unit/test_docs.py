@@ -11,10 +11,7 @@ from textwrap import dedent
 import pytest
 
 import virnuc_profiler
-from virnuc_profiler.cli import baseline, compare, correlate, doctor, profile, project, report, sweep
-from virnuc_profiler.cli.embed import embed_command
-from virnuc_profiler.cli.export import export_command
-from virnuc_profiler.cli.options.arguments import Parser
+from virnuc_profiler.cli.main import build_parser
 from virnuc_profiler.telemetry.schema import telemetry_schema
 
 ROOT = Path(__file__).parents[2]
@@ -47,26 +44,6 @@ def relative(path):
 
 def read(path):
     return path.read_text(encoding="utf-8")
-
-
-def build_parser():
-    """The options of all commands."""
-    parser = Parser()
-    commands = parser.add_subparsers(parser_class=Parser)
-    for command in (
-        sweep,
-        profile,
-        embed_command,
-        project,
-        report,
-        compare,
-        baseline,
-        correlate,
-        export_command,
-        doctor,
-    ):
-        command.add_parser(commands)
-    return parser
 
 
 def pages():

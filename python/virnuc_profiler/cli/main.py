@@ -62,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(argv: Sequence[str] | None) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = build_parser().parse_args(argv)
         if arguments.command is None:
-            _parser().print_help()
+            build_parser().print_help()
             return _printed(EXIT_MISUSE)
     except SystemExit as stop:  # argparse has printed help, version or a mistake
         return _printed(stop.code if isinstance(stop.code, int) else EXIT_MISUSE)
@@ -109,7 +109,8 @@ def _open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = Parser(
         prog=_PROGRAM, description="Profile packed ESM-2 inference and find its fastest safe configuration."
     )

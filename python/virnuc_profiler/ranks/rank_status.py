@@ -13,7 +13,7 @@ STATUS_VARIABLE: Final = "VIRNUC_PROFILER_STATUS"
 """File descriptor of the pipe to a launcher that shows the state of its ranks."""
 
 _MAX_LINE: Final = 4096
-"""Longest line in bytes: a pipe takes so many at once, or none of them."""
+"""Longest line in bytes: a pipe takes that many at once, or none of them."""
 
 
 class StatusPipe:

@@ -30,7 +30,7 @@ def metrics_file(path: Path | None, metrics: Callable[[bool], Iterable[Metric]])
 
     Args:
         path: The file; None to write none.
-        metrics: Returns the metrics; it is told whether the command is still running.
+        metrics: Returns the metrics; its argument says whether the command is still running.
     """
     if path is None:
         yield

@@ -8,7 +8,6 @@ resized, and whatever ends the process leaves a terminal that works.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import sys
@@ -17,8 +16,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
+from virnuc_profiler.cli.live.stream_wrapper import StreamWrapper
 from virnuc_profiler.cli.live.suspension import suspension
 from virnuc_profiler.cli.terminal import is_quiet, is_terminal
 from virnuc_profiler.inference.loading.interrupts import deferred_interrupts
@@ -68,7 +68,7 @@ class Screen:
         every_s: Pause between two drawings in seconds.
 
     Attributes:
-        lock: Held by whoever writes to the terminal.
+        lock: Held while a thread writes to the terminal.
     """
 
     def __init__(self, view: View, every_s: float = EVERY_S) -> None:
@@ -191,7 +191,7 @@ class Screen:
             self._broken = True
 
 
-class _AboveScreen(io.TextIOBase):
+class _AboveScreen(StreamWrapper):
     """A standard stream while a view is shown: its lines are printed above the view.
 
     Args:
@@ -200,13 +200,8 @@ class _AboveScreen(io.TextIOBase):
     """
 
     def __init__(self, stream: TextIO, screen: Screen) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._screen = screen
-        self._rest = ""
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the stream itself has, such as its encoding."""
-        return getattr(self._stream, name)
 
     def write(self, text: str, /) -> int:
         """Print the lines that are complete.
@@ -231,28 +226,6 @@ class _AboveScreen(io.TextIOBase):
     def flush(self) -> None:
         """Flush the stream; an unfinished line waits for its end."""
         self._stream.flush()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Encoding of the stream."""
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        """What becomes of characters that the encoding lacks."""
-        return self._stream.errors
-
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the file descriptor of the stream."""
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        """Whether text can be written."""
-        return True
 
 
 def _same_device(one: TextIO, other: TextIO) -> bool:

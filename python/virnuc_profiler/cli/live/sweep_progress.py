@@ -253,7 +253,7 @@ def make_progress(
     figures: Callable[[], LiveFigures] = LiveFigures,
     so_far: Iterable[Result] = (),
 ) -> ProgressLines:
-    """Return what is told of a sweep: to a live view if stderr is a terminal, and in lines if not.
+    """Return what reports on a sweep: in a live view if stderr is a terminal, and in lines if not.
 
     Args:
         planned: Workloads of all configurations to come.

@@ -3,29 +3,20 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
 
+from virnuc_profiler.cli.live.stream_wrapper import StreamWrapper
 from virnuc_profiler.cli.terminal import fit, is_terminal, line_width, safe
 
 
-class TerminalText(io.TextIOBase):
+class TerminalText(StreamWrapper):
     """Passes text on to a terminal line by line, each broken to its width and with control characters escaped.
 
     Args:
         stream: Stream of the terminal.
     """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._rest = ""
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the stream itself has, such as its encoding."""
-        return getattr(self._stream, name)
 
     def write(self, text: str, /) -> int:
         """Pass on the lines that are complete; the rest follows with its end or with a flush.
@@ -45,28 +36,6 @@ class TerminalText(io.TextIOBase):
             rest, self._rest = self._rest, ""
             self._stream.write(safe(rest))
         self._stream.flush()
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Encoding of the stream."""
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        """What becomes of characters that the encoding lacks."""
-        return self._stream.errors
-
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the file descriptor of the stream."""
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        """Whether text can be written."""
-        return True
 
 
 @contextmanager

@@ -19,7 +19,7 @@ class Ticker:
     """Calls a function from a thread of its own. An error of the function ends the calls, and nothing else.
 
     Args:
-        action: The function; it is told whether this call is the last one.
+        action: The function; its argument says whether this call is the last one.
         every_s: Pause between two calls in seconds.
     """
 
@@ -45,5 +45,5 @@ class Ticker:
             while not self._ended.wait(self._every_s):
                 self._action(False)
             self._action(True)
-        except Exception as error:  # what is told of a job must not end it
+        except Exception as error:  # a report on a job must not end it
             _log.warning("the progress is not told any further: %s: %s", type(error).__name__, error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The options on what is told while a command runs."""
+"""The options on what is shown while a command runs."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 REPORT_MARK: Final = Markup('<meta name="generator" content="virnuc_profiler">')
-"""What each page has in its first lines, by which an earlier report is told from other files."""
+"""What each page has in its first lines, which distinguishes an earlier report from other files."""
 
 Tone = Literal["good", "neutral", "warning", "bad"]
 

@@ -42,7 +42,7 @@ class NamedColumn(NamedTuple):
     Attributes:
         name: Name by which the page's script finds it.
         values: Integers of shape (n,).
-        differences: Whether neighbors are alike, so that their differences are written.
+        differences: Whether neighbors are similar, so that their differences are written.
     """
 
     name: str
