@@ -14,7 +14,7 @@ from virnuc_profiler.inference.sequences.fasta import FastaFile
 
 
 def parse(*options):
-    arguments = command_line._parser().parse_args(["embed", *map(str, options)])
+    arguments = command_line.build_parser().parse_args(["embed", *map(str, options)])
     return arguments, embed_request(arguments)
 
 
